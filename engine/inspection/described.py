@@ -516,21 +516,16 @@ def _places_between(
     """
     grid = level.grid
     cells = np.stack([place % level.cells[0], place // level.cells[0]], axis=1)
-
-    def find(part: slice) -> Refined:
-        asked, found, wide = queries[part], cells[part], max(0, best - part.start)
-        starts = _start_cells(level, asked[:wide], found[:wide]).reshape(-1, 2)
-        each = np.arange(len(found))
-        return refine_best(
-            level.neighbours,
-            grid,
-            asked,
-            grid.to_px(np.concatenate([starts, found[wide:]]).astype(np.float64)),
-            np.concatenate([each[:wide].repeat(_STARTS), each[wide:]]),
-            reach_px=grid.stride_px * np.where(each < wide, 1.0, 0.5),
-        )
-
-    return Refined.joined(abreast(find, len(cells), least=_WORTH_A_THREAD))
+    starts = _start_cells(level, queries[:best], cells[:best]).reshape(-1, 2)
+    each = np.arange(len(cells))
+    return refine_best(
+        level.neighbours,
+        grid,
+        queries,
+        grid.to_px(np.concatenate([starts, cells[best:]]).astype(np.float64)),
+        np.concatenate([each[:best].repeat(_STARTS), each[best:]]),
+        reach_px=grid.stride_px * np.where(each < best, 1.0, 0.5),
+    )
 
 
 def _find_same(
@@ -553,17 +548,22 @@ def _find_same(
         Of those that have such a place: ``(F,)`` the number of the query, ``(F, 2)`` the cell,
         ``(F, 2)`` the shift from there in cells, and ``(F,)`` the similarity.
     """
-    products = level.neighbours.products
+    products, members = level.neighbours.products, sets.shape[1]
     cells = np.stack([cell % level.cells[0], cell // level.cells[0]], axis=1)
+    there, outside = _clamp(level, cells[:, None] + _NEAR)
+    index = there[..., 1] * level.cells[0] + there[..., 0]
+    asking = (query[:, None] * members + np.arange(members)).ravel()
+    likes = level.neighbours.products_with(
+        sets.reshape(-1, sets.shape[2]), asking, index.repeat(members, axis=0)
+    ).reshape(len(query), members, len(_NEAR))
 
     def zoom(some: slice) -> tuple[NDArray[Any], ...]:
-        there, outside = _clamp(level, cells[some, None] + _NEAR)
-        owner, middle, around = query[some], cells[some], _read(level, there)
-        likes = np.vecdot(around[:, None], sets[owner][:, :, None])
-        held = may_hold(products, middle, likes, least[some])
+        owner, middle = query[some], cells[some]
+        held = may_hold(products, middle, likes[some], least[some])
         if not held.any():
             return owner[:0], middle[:0], np.empty((0, 2)), np.empty(0)
-        shift, like = zoom_in(around[held], outside[held], sets[owner[held]])
+        around = _read_rows(level, index[some][held])
+        shift, like = zoom_in(around, outside[some][held], sets[owner[held]])
         same = like >= 1 - SAME
         return owner[held][same], middle[held][same], shift[same], like[same]
 
@@ -581,7 +581,8 @@ def _start_cells(
 ) -> NDArray[np.int64]:
     """``(N, S, 2)`` cells ``(N, 2)``, and the others at most two away that are most similar."""
     there, outside = _clamp(level, cells[:, None] + _WIDE)
-    similarity = np.matmul(_read(level, there), queries[:, :, None])[:, :, 0]
+    index = there[..., 1] * level.cells[0] + there[..., 0]
+    similarity = level.neighbours.products_with(queries, np.arange(len(queries)), index)
     similarity[outside] = -np.inf
     similarity[:, len(_WIDE) // 2] = np.inf
     order = np.argsort(-similarity, axis=1)[:, :_STARTS]

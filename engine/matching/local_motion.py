@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.matching.abreast import abreast
 from engine.progress import check_stop
 
 SAME_PX: Final = 3.0
@@ -98,9 +99,8 @@ def compare_with_neighbours(
     if len(asked) < _LEAST_NEIGHBOURS:
         return found
     count = min(FITTED, len(asked))
-    for begin in range(0, len(place), at_once):
-        check_stop()
-        block = slice(begin, begin + at_once)
+
+    def compare(block: slice) -> None:
         away = np.abs(place[block, None] - place[asked])
         away[away < LEAST_APART_PX] = np.inf
         nearest = np.argpartition(away, count - 1, axis=1)[:, :count]
@@ -114,6 +114,13 @@ def compare_with_neighbours(
         near = slice(None, AGREEING)
         found.agreement[block] = _agreement(gap_a[:, near], gap_b[:, near], known[:, near])
         found.residual_px[block] = _residuals_px(gap_a, gap_b, known)
+
+    def compare_some(part: slice) -> None:
+        for begin in range(part.start, part.stop, at_once):
+            check_stop()
+            compare(slice(begin, min(begin + at_once, part.stop)))
+
+    abreast(compare_some, len(place), least=at_once)
     return found
 
 

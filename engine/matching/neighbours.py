@@ -2,12 +2,14 @@
 
 What is read between four cells is a sum of them, so its squared length, and its product with
 another such sum, are made from the products of these cells with each other.  They are the same for
-all queries, so they are found once.
+all queries, so they are found once.  Products of a query with a few cells tell the rest.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,8 @@ from torch import Tensor
 from engine.progress import check_stop
 
 _CELLS_AT_ONCE: Final = 1 << 16
+_FEW_PRODUCTS: Final = 4096  # under the pointer no other thread is worth waking
+_READ_AT_ONCE: Final = 1 << 22  # numbers
 
 Products = NDArray[np.float32]
 
@@ -98,6 +102,79 @@ class Neighbours:
         if self._products is None:
             self._products = NeighbourProducts.of(self.vectors)  # twice by chance is the same
         return self._products
+
+    def products_with(
+        self, queries: NDArray[np.float32], asking: NDArray[np.int64], cells: NDArray[np.int64]
+    ) -> Products:
+        """Products of queries with some cells each.
+
+        Args:
+            queries: ``(N, D)``.
+            asking: ``(M,)`` numbers of queries.
+            cells: ``(M, K)`` which cells each is multiplied with, counted row by row.
+
+        Returns:
+            ``(M, K)``.
+        """
+        rows = self.vectors.flatten(0, 1)
+        in_place = rows.device.type == "cpu" and rows.dtype == torch.float32
+        if in_place and rows.is_contiguous() and cells.size > _FEW_PRODUCTS:
+            if cells.size < len(queries) * len(rows):
+                return _sampled(queries, rows, asking, cells)
+            whole = torch.from_numpy(np.ascontiguousarray(queries)) @ rows.T
+            every: Products = whole.numpy()[asking[:, None], cells]
+            return every
+        at_once = max(1, _READ_AT_ONCE // max(1, cells.shape[1] * rows.shape[1]))
+        found = np.empty(cells.shape, np.float32)
+        for one in range(0, len(cells), at_once):
+            some = slice(one, one + at_once)
+            if in_place:
+                read = rows.numpy()[cells[some]]
+            else:
+                index = torch.from_numpy(cells[some]).to(rows.device)
+                read = rows[index].float().cpu().numpy()
+            np.vecdot(read, queries[asking[some], None], out=found[some])
+        return found
+
+
+def _sampled(
+    queries: NDArray[np.float32],
+    rows: Tensor,
+    asking: NDArray[np.int64],
+    cells: NDArray[np.int64],
+) -> Products:
+    """As :meth:`Neighbours.products_with`, of fewer cells than are in all pairs.
+
+    A sampled product makes no copies of the cells, which takes eight times as long as to multiply
+    them.
+    """
+    _allow_sparse()
+    order = None if (np.diff(asking) >= 0).all() else np.argsort(asking, kind="stable")
+    cells = cells if order is None else cells[order]
+    counts = np.bincount(asking, minlength=len(queries)) * cells.shape[1]
+    wanted = torch.sparse_csr_tensor(
+        torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])),
+        torch.from_numpy(cells.reshape(-1)),
+        torch.zeros(cells.size),
+        size=(len(queries), len(rows)),
+        check_invariants=False,  # it would forbid to ask for a cell twice, as beside the border
+    )
+    asked = torch.from_numpy(np.ascontiguousarray(queries))
+    products = torch.sparse.sampled_addmm(wanted, asked, rows.T, beta=0.0)
+    found: Products = products.values().numpy().reshape(cells.shape)
+    if order is None:
+        return found
+    unsorted = np.empty_like(found)
+    unsorted[order] = found
+    return unsorted
+
+
+@cache
+def _allow_sparse() -> None:
+    """Have torch say now, and to nobody, that it may still change its sparse tensors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor([0, 0], [], [], size=(1, 1), dtype=torch.float32)
 
 
 def _products(one: Tensor, other: Tensor) -> Products:

@@ -22,17 +22,16 @@ read once, and their products with the query serve all places of all three steps
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from engine.geometry.coords import CellGrid
+from engine.matching.abreast import abreast
 from engine.matching.neighbours import Neighbours
 from engine.matching.similarity import ROUNDING
 
@@ -49,7 +48,8 @@ _WINDOW: Final = 3  # steps to either side
 _FLAT: Final = 1e-4  # no place is told from others whose similarity is within this on the average
 _TINY: Final = 1e-9  # of a cell
 _LEAST_SQUARED_LENGTH: Final = 1e-6
-_READ_AT_ONCE: Final = 1 << 22  # numbers of descriptors, of all queries together
+_STARTS_AT_ONCE: Final = 1024
+_WORTH_A_THREAD: Final = 256
 
 Numbers = NDArray[np.float64]
 
@@ -66,14 +66,6 @@ class Refined:
 
     places_px: Numbers
     uncertainty_px: Numbers
-
-    @classmethod
-    def joined(cls, parts: Sequence[Refined]) -> Refined:
-        """Those of several parts, one after the other."""
-        return cls(
-            np.concatenate([one.places_px for one in parts]),
-            np.concatenate([one.uncertainty_px for one in parts]),
-        )
 
 
 def refine_places(
@@ -120,19 +112,21 @@ def refine_best(
         reach_px: one for all, or ``(N,)``.
     """
     count = len(queries)
+    if count == 0:
+        return Refined(np.empty((0, 2)), np.empty(0))
     reach = np.broadcast_to(np.asarray(reach_px, np.float64) / grid.stride_px, count)
     window, farthest = _steps(grid, _WINDOW), float(reach.max(initial=0.0))
     steps = _steps(grid, math.floor(farthest * grid.stride_px / _step_px(grid) + _TINY))
-    far_cells = farthest + float(window[-1])
     start, first = grid.to_cells(starts_px), np.searchsorted(owner, np.arange(count + 1))
-    cells, spread = np.empty((count, 2)), np.empty(count)
-    each_count = int(np.diff(first).max(initial=1))
-    for part in _parts(count, each_count * neighbours.vectors.shape[2], far_cells):
+    far_cells = farthest + float(window[-1])
+    all_patches = _read_patches(neighbours, queries, owner, start, far_cells)
+
+    def refine(part: slice) -> tuple[Numbers, Numbers]:
         mine = slice(int(first[part.start]), int(first[part.stop]))
         origin, asking = start[mine], owner[mine]
-        patches = _read_patches(neighbours, queries[asking], origin, far_cells)
+        patches = all_patches.take(mine)
         place, similarity = _most_similar(patches, origin, reach[asking], steps)
-        if len(origin) > len(queries[part]):
+        if len(origin) > part.stop - part.start:
             chosen = _first_best(similarity, first[part] - mine.start)
             patches, origin, place = patches.take(chosen), origin[chosen], place[chosen]
         far = reach[part, None]
@@ -140,8 +134,17 @@ def refine_best(
             places, surface = _surface(patches, place, window)
             mean, deviation, told = _weigh(places, surface)
             place = np.clip(mean, origin - far, origin + far)
-        cells[part] = np.where(told[:, None], place, origin)
-        spread[part] = np.where(told, np.minimum(deviation, 1.0), 1.0)
+        cells = np.where(told[:, None], place, origin)
+        return cells, np.where(told, np.minimum(deviation, 1.0), 1.0)
+
+    at_once = max(1, _STARTS_AT_ONCE * count // max(1, len(start)))
+
+    def refine_some(part: slice) -> list[tuple[Numbers, Numbers]]:
+        begins = range(part.start, part.stop, at_once)
+        return [refine(slice(one, min(one + at_once, part.stop))) for one in begins]
+
+    parts = itertools.chain(*abreast(refine_some, count, least=_WORTH_A_THREAD))
+    cells, spread = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Refined(grid.to_px(cells), grid.stride_px * spread)
 
 
@@ -194,13 +197,6 @@ def _steps(grid: CellGrid, count: int) -> Numbers:
     return np.arange(-count, count + 1, dtype=np.float64) * (_step_px(grid) / grid.stride_px)
 
 
-def _parts(count: int, numbers: int, far_cells: float) -> list[slice]:
-    """Cut queries, with so many numbers a cell of their patches, to what fits into the memory."""
-    edge = math.ceil(2 * far_cells - _TINY) + 2
-    at_once = max(1, _READ_AT_ONCE // (edge**2 * max(1, numbers)))
-    return [slice(one, min(one + at_once, count)) for one in range(0, count, at_once)]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Patches:
     """What is known of the cells around the start of each of ``N`` queries: ``K`` by ``K`` cells.
@@ -221,28 +217,41 @@ class _Patches:
     own: NDArray[np.float32]
     pairs: NDArray[np.float32]
 
-    def take(self, chosen: NDArray[np.int64]) -> _Patches:
-        """The patches of some queries, ``(M,)``."""
+    def take(self, chosen: NDArray[np.int64] | slice) -> _Patches:
+        """The patches of some queries."""
         cells, low, high = self.cells[chosen], self.low[chosen], self.high[chosen]
         return _Patches(cells, low, high, self.own[chosen], self.pairs[chosen])
 
 
 def _read_patches(
-    neighbours: Neighbours, queries: NDArray[np.float32], start: Numbers, far_cells: float
+    neighbours: Neighbours,
+    queries: NDArray[np.float32],
+    asking: NDArray[np.int64],
+    start: Numbers,
+    far_cells: float,
 ) -> _Patches:
-    """The patches from which all places up to so many cells from ``(N, 2)`` starts are read."""
-    vectors = neighbours.vectors
-    last = np.array([[vectors.shape[1] - 1.0], [vectors.shape[0] - 1.0]])
+    """The patches from which all places up to so many cells from starts are read.
+
+    Args:
+        neighbours: the map.
+        queries: ``(N, D)``.
+        asking: ``(M,)`` which query each patch is for.
+        start: ``(M, 2)`` in cells.
+        far_cells: how far from there.
+    """
+    height, width = neighbours.vectors.shape[:2]
+    last = np.array([[width - 1.0], [height - 1.0]])
     begin, end = np.floor(start - far_cells + _TINY), np.ceil(start + far_cells - _TINY)
     edge = int((end - begin).max(initial=0.0)) + 1
     cells = begin[:, :, None] + np.arange(float(edge))
     columns, rows = np.clip(cells, 0, last).astype(np.int64).swapaxes(0, 1)
+    there = (rows[:, :, None] * width + columns[:, None]).reshape(len(start), edge * edge)
     first_column, first_row = begin.astype(np.int64).T
     return _Patches(
         cells,
         low=np.minimum(start[:, :, None], 0) - _TINY,
         high=np.maximum(start[:, :, None], last) + _TINY,
-        own=np.vecdot(_read(vectors, rows, columns), queries[:, None, None]),
+        own=neighbours.products_with(queries, asking, there).reshape(len(start), edge, edge),
         pairs=neighbours.products.windows(first_row, first_column, edge),
     )
 
@@ -273,18 +282,6 @@ def _surface(patches: _Patches, centre: Numbers, steps: Numbers) -> tuple[Number
     surface = product / np.sqrt(np.maximum(squared, _LEAST_SQUARED_LENGTH))
     surface[lost] = -np.inf
     return place, surface
-
-
-def _read(
-    vectors: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """``(N, K, K, D)`` the cells of ``(N, K)`` rows and ``(N, K)`` columns."""
-    if vectors.device.type == "cpu" and vectors.dtype == torch.float32:
-        read: NDArray[np.float32] = vectors.numpy()[rows[:, :, None], columns[:, None]]
-        return read
-    at = (torch.from_numpy(one).to(vectors.device) for one in (rows[:, :, None], columns[:, None]))
-    there: NDArray[np.float32] = vectors[tuple(at)].float().cpu().numpy()
-    return there
 
 
 def _weigh(places: Numbers, surface: Numbers) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
