@@ -114,7 +114,8 @@ def make_pairs(
         warp: geometry.
         light: photometric changes.
         scene: what is placed on the photos' planes.
-        others: as ``photos``, what patches are cut out of; needed where the scene has any.
+        others: as ``photos``, what patches are cut out of and textures come from; needed where the
+            scene has any patches.
     """
     pixels = _as_colours(photos)
     photo_size_px = (pixels.shape[3], pixels.shape[2])
@@ -146,7 +147,7 @@ def make_pairs(
         ):
             whole[chosen] = part
     images_a, images_b = (
-        change_light(draws, side, images, light) for side, images in shown.items()
+        change_light(draws, side, images, light, others) for side, images in shown.items()
     )
     return TrainingPairs(images_a, images_b, *drawn, h_b_from_a)
 
@@ -267,7 +268,9 @@ def _keep_seen(
     return points_a.float(), points_b.float(), kept
 
 
-def change_light(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:
+def change_light(
+    draws: Draws, side: str, images: Tensor, light: LightRecipe, others: Tensor | None = None
+) -> Tensor:
     """Apply the photometric changes, in the order light has: scene, lens, sensor, file.
 
     Args:
@@ -275,10 +278,14 @@ def change_light(draws: Draws, side: str, images: Tensor, light: LightRecipe) ->
         side: ``a`` or ``b``.
         images: ``(B, 3, H, W)`` in [0, 1].
         light: what may be drawn.
+        others: ``(B, 3, h, w)`` in [0, 1] or uint8, the photos that textures come from; without
+            them there are none.
 
     Returns:
         As given, in [0, 1]; no pixel is moved.
     """
+    if others is not None and light.style > 0 and light.style_share > 0:
+        images = _mix_styles(draws, side, images, others, light)
     if light.cover > 0 and light.cover_share > 0:
         images = _cover(draws, side, images, light)
     if light.local_light > 0 and light.local_light_share > 0:
@@ -353,6 +360,28 @@ def _show(
     fine_size_px = (size_px[0] * factor, size_px[1] * factor)
     finer = torch.from_numpy(Resize(size_px, fine_size_px).matrix()).to(side_from_photo)
     return functional.avg_pool2d(warp_images(photos, finer @ side_from_photo, fine_size_px), factor)
+
+
+def _mix_styles(
+    draws: Draws, side: str, images: Tensor, others: Tensor, light: LightRecipe
+) -> Tensor:
+    """Some of the images with amplitudes of their spectrum taken from another photo.
+
+    Phases stay, and with them where things are (Xu and others, "A Fourier-based Framework for
+    Domain Generalization", CVPR 2021).
+    """
+    chosen = draws.happens(f"{side} style happens", light.style_share).nonzero()[:, 0]
+    if len(chosen) == 0:
+        return images
+    size = images.shape[2:]
+    style = functional.interpolate(
+        _as_colours(others[chosen]), size=size, mode="bilinear", antialias=True
+    )
+    taken = draws.part(chosen).uniform(f"{side} style", 1, 1, 1, high=light.style)
+    spectrum = torch.fft.rfft2(images[chosen])
+    amplitude = torch.lerp(spectrum.abs(), torch.fft.rfft2(style).abs(), taken)
+    mixed = torch.fft.irfft2(torch.polar(amplitude, spectrum.angle()), s=size)
+    return images.index_copy(0, chosen, mixed.clamp(0, 1))
 
 
 def _cover(draws: Draws, side: str, images: Tensor, light: LightRecipe) -> Tensor:

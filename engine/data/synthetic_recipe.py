@@ -139,6 +139,11 @@ class LightRecipe:
         low=0.0, high=12.0,
     )  # fmt: skip
     night_share: float = _share(0.0, "sides that are seen at night, by lamps")
+    style: float = option(
+        0.0, help="how much of the spectrum's amplitudes comes from another photo, at most, of 1",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    style_share: float = _share(0.0, "sides with the texture of another photo")
     cover: float = option(
         0.0, help="how much snow, leaves or dirt hide of what they cover, at most, of 1",
         low=0.0, high=1.0,

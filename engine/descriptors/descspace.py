@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from engine.config import option
@@ -271,18 +272,26 @@ class DescSpaceFast(NetworkDescriptor[DescSpaceNetwork]):
         if not wider:
             return near
         batch, dim, rows, columns = near.values.shape
+        # Lengths whose squares add up to 1: dot products are weighted means of those of the parts.
+        own_share = 1 - sum(share for _, share in wider)
+
+        def wide_parts() -> Iterator[Tensor]:
+            for member, share in wider:
+                view = make_view(grey, member)
+                made = self._describe_part(view.images, maps.get(member))
+                yield lay_on(_GRID, (rows, columns), view, made).mul_(math.sqrt(share))
+
+        if near.values.requires_grad:
+            # Each part that is put where it belongs would cost a copy of all on the way back.
+            joined = torch.cat([near.values * math.sqrt(own_share), *wide_parts()], dim=1)
+            return DescriptorMap(joined, _GRID)  # whole images alone are learned from: none is zero
         # Parts are put where they belong one by one: to join them in the end would take as much
         # memory again.  Channels lie together, as in the parts.
         joined = near.values.new_empty(batch, rows, columns, dim * (1 + len(wider)))
         joined = joined.permute(0, 3, 1, 2)
-        # Lengths whose squares add up to 1: dot products are weighted means of those of the parts.
-        own_share = 1 - sum(share for _, share in wider)
-        joined[:, :dim].copy_(near.values).mul_(math.sqrt(own_share))
-        for number, (member, share) in enumerate(wider, start=1):
-            view = make_view(grey, member)
-            made = self._describe_part(view.images, maps.get(member))
-            laid = lay_on(_GRID, (rows, columns), view, made)
-            joined[:, number * dim : (number + 1) * dim].copy_(laid).mul_(math.sqrt(share))
+        torch.mul(near.values, math.sqrt(own_share), out=joined[:, :dim])
+        for number, part in enumerate(wide_parts(), start=1):
+            joined[:, number * dim : (number + 1) * dim].copy_(part)
         return DescriptorMap(made_unit_length(joined), _GRID)  # any part may be zero
 
 

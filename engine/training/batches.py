@@ -111,7 +111,7 @@ class PairNumbers:
         return int(shuffled(self.photos, seed=self.seed, epoch=epoch)[place])
 
     def other(self, number: int) -> int:
-        """The photo that a pair's patches are cut out of."""
+        """The photo that a pair's patches are cut out of and its textures come from."""
         return hash_numbers(self.seed, purpose_number("patches"), number) % self.photos
 
     def key(self, number: int) -> int:
@@ -279,14 +279,14 @@ def _read(
 ) -> Read:
     """What a pair is made of: the windows of an extra pair, or its photo.
 
-    Where there are patches, the photo that they are cut out of comes second.
+    Where there are patches or textures of another photo, that photo comes second.
     """
     windows = None if extra is None else extra.read(number)
     if windows is not None:
         return windows
     cut = numbers.cut(number)
     indices = [numbers.photo(number)]
-    if settings.scene.patches_share > 0:
+    if settings.scene.patches_share > 0 or settings.light.style_share > 0:
         indices.append(numbers.other(number))
     return tuple(reader.read(index, cut) for index in indices)
 

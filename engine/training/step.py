@@ -87,7 +87,8 @@ def _level_loss(
     first_pair: int,
 ) -> StepLoss:
     count = len(pairs)
-    map_a, map_b = level.values[:count].float(), level.values[count:].float()
+    # Not slices, whose gradients would each be filled up with zeros to the size of all.
+    map_a, map_b = torch.split(level.values.float(), count)
     described_a = functional.normalize(sample_map(map_a, level.grid, pairs.points_a), dim=-1)
     described_b = functional.normalize(sample_map(map_b, level.grid, pairs.points_b), dim=-1)
     similarity = (described_a * described_b).sum(dim=-1)
@@ -174,10 +175,12 @@ def _mine(
         start=start,
     )
     found = negatives.found & seen[..., None]
-    batch, count, k = found.shape
+    batch = len(found)
     cells = negatives.cells.long().clamp_min(0)
-    places = (cells[..., 1] * map_.shape[3] + cells[..., 0]).view(batch, 1, count * k)
-    read = map_.flatten(2).gather(2, places.expand(-1, map_.shape[1], -1))
-    described = read.transpose(1, 2).view(batch, count, k, -1)
+    rows, columns = map_.shape[2:]
+    places = cells[..., 1] * columns + cells[..., 0]
+    places += torch.arange(batch, device=places.device).view(-1, 1, 1) * (rows * columns)
+    # The numbers of a descriptor lie together, and so do those of its gradient, read like this.
+    described = functional.embedding(places, map_.permute(0, 2, 3, 1).flatten(0, 2))
     similarity = (queries[:, :, None] * described).sum(dim=-1).masked_fill(~found, -torch.inf)
     return _Mined(pair_distances(queries[:, :, None], described), similarity, found)

@@ -45,9 +45,7 @@ def test_maps_of_any_kind_have_products(lay_out: str) -> None:
     cells = np.random.default_rng(6).integers(0, total, (800, 9))
     found = Neighbours(vectors).products_with(queries, asking, cells)
     rows = vectors.float().reshape(total, -1).numpy()
-    np.testing.assert_allclose(
-        found, (rows[cells] * queries[asking, None]).sum(axis=2), atol=1e-4
-    )
+    np.testing.assert_allclose(found, (rows[cells] * queries[asking, None]).sum(axis=2), atol=1e-4)
 
 
 def test_nobody_is_told_that_sparse_tensors_may_change(recwarn: pytest.WarningsRecorder) -> None:

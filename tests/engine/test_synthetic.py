@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.data.photos import read_covering
-from engine.data.synthetic import TrainingPairs, make_pairs, through_jpeg
+from engine.data.synthetic import TrainingPairs, change_light, make_pairs, through_jpeg
 from engine.data.synthetic_recipe import LightRecipe, WarpRecipe
 from engine.geometry import batched, homography
 from engine.geometry.coords import CellGrid, inside
@@ -184,6 +184,31 @@ def test_every_change_of_light_does_something_and_none_does_nothing():
         changed = make(photos, keys, still, LightRecipe(**{**off, **on}))
         assert float((changed.images_a - photos).abs().mean()) > 0.003, on
         assert not torch.equal(changed.images_a, changed.images_b), on
+
+
+def test_textures_come_from_another_photo_and_things_stay_where_they_are():
+    chance = torch.Generator().manual_seed(1)
+    photos, others = torch.zeros(8, 3, 60, 80), torch.rand(8, 3, 90, 70, generator=chance)
+    photos[:, :, 20:40, 30:50] = 1
+    draws = Draws(list(range(8)), device=torch.device("cpu"))
+    light = replace(PLAIN, style=1.0, style_share=0.5)
+    alone = change_light(draws, "a", photos, light)
+    torch.testing.assert_close(alone, photos)  # without another photo there is none to take from
+    mixed = change_light(draws, "a", photos, light, others)
+    changed = (mixed - photos).abs().amax(dim=(1, 2, 3)) > 0.01
+    assert 0 < int(changed.sum()) < 8
+    assert torch.equal(mixed[~changed], photos[~changed])
+    assert float(mixed.min()) >= 0
+    assert float(mixed.max()) <= 1
+    # Phases say where things are: the square is still the most like the square where it was.
+    for one in mixed[changed][:, 0] - mixed[changed][:, 0].mean():
+        found = torch.fft.irfft2(torch.fft.rfft2(one) * torch.fft.rfft2(photos[0, 0]).conj())
+        assert int(found.argmax()) == 0
+    # What is drawn depends on the key, not on which other pairs are made.
+    again = change_light(
+        Draws([5], device=torch.device("cpu")), "a", photos[5:6], light, others[5:6]
+    )
+    torch.testing.assert_close(again, mixed[5:6])
 
 
 def test_at_night_most_is_dark_and_what_is_left_has_8_bits():
