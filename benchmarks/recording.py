@@ -19,6 +19,9 @@ from typing import Any, Final
 from benchmarks.figure import Row
 
 _MOST_WORSE: Final = 1.2  # a ratio over the recorded one
+_INSTRUCTIONS: Final = {
+    "amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "avx512_f": "AVX512", "avx2": "AVX2",
+}  # fmt: skip
 
 
 def make_report(rows: Sequence[Row]) -> dict[str, Any]:
@@ -108,4 +111,6 @@ def _processor() -> str:
     import torch
 
     found = torch.cpu.get_capabilities()
-    return f"{platform.machine()}, {found.get('cpu_name')}, {os.cpu_count()} cores"
+    # Processors of one name may be of generations that multiply by different instructions.
+    by = next((title for name, title in _INSTRUCTIONS.items() if found.get(name)), "others")
+    return f"{platform.machine()}, {found.get('cpu_name')}, {by}, {os.cpu_count()} cores"

@@ -16,8 +16,8 @@ axis, the root of the mean of both variances.
 
 No descriptor is interpolated for that.  The product of a query with a sum of cells is the sum of
 the products, and the squared length of the sum is made from the products of neighbouring cells,
-which are those of the map (:mod:`engine.matching.neighbours`).  So the cells around a start are
-read once, and their products with the query serve all places of all three steps.
+which are those of the map (:mod:`engine.matching.neighbours`).  So the products of a query with
+the cells around its start serve all places of all three steps.
 """
 
 from __future__ import annotations
