@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +70,18 @@ def collect(descriptor: DescSpace, pairs: Iterator[JudgedPair]) -> Iterator[Case
         look_b = _look(descriptor, pair, "b")
         if pair.path_a != path_a:
             images += 1
-            if look_a is not None and images % _STRANGERS == 0:
+            strange = photo_name(pair.path_a) != photo_name(path_a)
+            if look_a is not None and strange and images % _STRANGERS == 0:
                 yield Case("strangers", descriptor.vote(look_a, look_b)[2], False)
             path_a, look_a = pair.path_a, _look(descriptor, pair, "a")
         assert look_a is not None
         votes, fine, support = descriptor.vote(look_a, look_b)
         yield Case(pair.group, support, is_right((fine or votes)[0].member, _linear(pair)))
+
+
+def photo_name(path: Path) -> str:
+    """The photo that an image of a generated pair shows; of others, what tells their pair."""
+    return re.sub(r"^[iv]_[a-z]+_|_\d+$", "", path.parent.name)
 
 
 def is_right(member: Member, linear: NDArray[np.float64]) -> bool:
