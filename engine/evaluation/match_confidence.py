@@ -78,13 +78,14 @@ def match_with_evidence(
     back = describe_points(levels_b, match_px).to(levels_a[0].values.device)
     home = nearest(back, cells_a, budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel)
     home_px = _between_cells(back, levels_a, places_a[home.index.cpu().numpy()], cancel)
+    cycle_px = np.linalg.norm(home_px - query_px, axis=1)
     return SoundMatches(
         match_px,
         Evidence(
             similarity=similarity.cpu().numpy(),
             ratio=distance_ratio(similarity, second).cpu().numpy(),
-            cycle_px=np.linalg.norm(home_px - query_px, axis=1),
-            motion=compare_with_neighbours(query_px, match_px, textured),
+            cycle_px=cycle_px,
+            motion=compare_with_neighbours(query_px, match_px, textured, cycle_px),
             vote_right=vote_right,
         ),
     )

@@ -217,12 +217,13 @@ def _evidence(
     b: Described,
 ) -> Evidence:
     """What speaks for each match, in pixels as described."""
+    cycle_px = a.lengths_px(returned - points_a)
     return Evidence(
         similarity=similarity,
         ratio=ratio,
-        cycle_px=a.lengths_px(returned - points_a),
+        cycle_px=cycle_px,
         motion=compare_with_neighbours(
-            a.resize.forward(points_a), b.resize.forward(points_b), textured
+            a.resize.forward(points_a), b.resize.forward(points_b), textured, cycle_px
         ),
         vote_right=a.info.vote_right,
     )

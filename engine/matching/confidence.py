@@ -8,8 +8,10 @@ regression of the *evidence* of a match:
 * its ratio: how much more similar it is than the best place apart from it;
 * its cycle error: how far from the query its own match in image a is;
 * how its neighbours move (:mod:`engine.matching.local_motion`): how many of the matches of nearby
-  queries agree with it, and how far it is from where they put it;
-* the support of the pair's vote, by descriptors whose pairs vote.
+  queries agree with it, how far it is from where they put it, and how many of them return;
+* the support of the pair's vote, by descriptors whose pairs vote;
+* two products of these: a ratio tells less of a match that does not return, and a similarity less
+  where those of the neighbours do.
 
 Some points that the other image hides look as good as any, next to where they would be, so the
 regression rises to a highest confidence a little below 1.
@@ -75,10 +77,12 @@ class Evidence:
     motion: LocalMotion
     vote_right: float | None = None
 
-    NAMES: ClassVar = (
-        "similarity", "log_ratio", "log_cycle", "agreement", "log_residual", "vote",
+    OF_NEIGHBOURS: ClassVar = (
+        "agreement", "log_residual", "returning", "similarity_x_returning",
     )  # fmt: skip
-    OF_NEIGHBOURS: ClassVar = ("agreement", "log_residual")
+    NAMES: ClassVar = (
+        "similarity", "log_ratio", "log_cycle", "log_ratio_x_log_cycle", *OF_NEIGHBOURS, "vote",
+    )  # fmt: skip
 
     def columns(self) -> dict[str, Numbers]:
         """What the logistic regression weighs: those of ``NAMES`` that are known of the pair."""
@@ -90,7 +94,10 @@ class Evidence:
             "log_residual": np.log2(
                 1.0 + np.minimum(self.motion.residual_px, _LARGEST_RESIDUAL_PX)
             ),
+            "returning": self.motion.returning,
         }
+        columns["log_ratio_x_log_cycle"] = columns["log_ratio"] * columns["log_cycle"]
+        columns["similarity_x_returning"] = columns["similarity"] * columns["returning"]
         if self.vote_right is not None:
             sure = float(np.clip(self.vote_right, 1 - _SUREST_VOTE, _SUREST_VOTE))
             columns["vote"] = np.full(len(self.similarity), np.log(sure / (1 - sure)))

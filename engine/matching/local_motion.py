@@ -1,10 +1,11 @@
 """How the matches of nearby queries move, and whether a match moves with them.
 
-No plane is assumed: a scene may bend, and may break apart between distant points.  Two numbers tell
-how a match fits in.  The *agreement* is the share of the nearest eight queries that move as it
+No plane is assumed: a scene may bend, and may break apart between distant points.  Three numbers
+tell how a match fits in.  The *agreement* is the share of the nearest eight queries that move as it
 does; it asks about a turn and a change of size alone, so a few neighbours settle it even where most
 are wrong.  The *residual* is how far the match lies from where an affine map of the nearest sixteen
-puts it; it is finer, as it does not depend on how precise any single one is.
+puts it; it is finer, as it does not depend on how precise any single one is.  And where image b
+shows nothing of the surroundings, their matches may agree, but few of them are *returning* ones.
 
 Nothing here imports torch.
 """
@@ -22,6 +23,9 @@ from engine.progress import check_stop
 
 SAME_PX: Final = 3.0
 """Neighbours that are off by no more than so many pixels, as described, agree."""
+
+RETURNING_PX: Final = 4.0
+"""Matches return whose own match in image a is this near the query, in pixels as described."""
 
 LEAST_APART_PX: Final = 8.0
 """Queries nearer than this see the same, and so err together; they are no witnesses."""
@@ -56,21 +60,28 @@ class LocalMotion:
         agreement: ``(N,)`` share of the neighbours that agree, 0 to 1.
         residual_px: ``(N,)`` distance from where the neighbours put the match, in pixels of image b
             as described.
+        returning: ``(N,)`` share of the neighbours whose matches return, 0 to 1.
 
-    Both are NaN where fewer than four neighbours are known.
+    All are NaN where fewer than four neighbours are known.
     """
 
     agreement: Numbers
     residual_px: Numbers
+    returning: Numbers
 
     @classmethod
     def unknown(cls, count: int) -> LocalMotion:
         """That of matches whose neighbours are not asked."""
-        return cls(np.full(count, np.nan), np.full(count, np.nan))
+        return cls(*(np.full(count, np.nan) for _ in range(3)))
 
 
 def compare_with_neighbours(
-    points_a: Numbers, points_b: Numbers, trusted: Flags, *, at_once: int = _AT_ONCE
+    points_a: Numbers,
+    points_b: Numbers,
+    trusted: Flags,
+    cycle_px: Numbers,
+    *,
+    at_once: int = _AT_ONCE,
 ) -> LocalMotion:
     """Compare each match with those of the nearest queries that are at least 8 px away.
 
@@ -84,10 +95,14 @@ def compare_with_neighbours(
     1996).  The first errors are those from the median of the matches, or too many wrong ones
     would keep the fit.
 
+    *Returning.*  How many of these sixteen return.
+
     Args:
         points_a: ``(N, 2)`` queries, in pixels of image a as described.
         points_b: ``(N, 2)`` their matches, in those of image b.
         trusted: ``(N,)`` False for queries that are not asked: their matches tell nothing.
+        cycle_px: ``(N,)`` how far from the query its match's own match in image a is, in pixels of
+            that as described.
         at_once: how many queries are compared at a time.
     """
     place = np.ascontiguousarray(points_a).view(np.complex128)[:, 0]
@@ -98,7 +113,7 @@ def compare_with_neighbours(
     found = LocalMotion.unknown(len(place))
     if len(asked) < _LEAST_NEIGHBOURS:
         return found
-    count = min(FITTED, len(asked))
+    count, returns = min(FITTED, len(asked)), cycle_px <= RETURNING_PX
 
     def compare(block: slice) -> None:
         away = np.abs(place[block, None] - place[asked])
@@ -114,6 +129,9 @@ def compare_with_neighbours(
         near = slice(None, AGREEING)
         found.agreement[block] = _agreement(gap_a[:, near], gap_b[:, near], known[:, near])
         found.residual_px[block] = _residuals_px(gap_a, gap_b, known)
+        counts = known.sum(axis=1)
+        shares = (returns[there] & known).sum(axis=1) / np.maximum(counts, 1)
+        found.returning[block] = np.where(counts >= _LEAST_NEIGHBOURS, shares, np.nan)
 
     def compare_some(part: slice) -> None:
         for begin in range(part.start, part.stop, at_once):

@@ -30,6 +30,7 @@ MADE_UP = Calibration(
         "similarity": 3.0,
         "log_ratio": -0.5,
         "log_cycle": -0.4,
+        "log_ratio_x_log_cycle": 0.1,
         "vote": 0.3,
     },
     together={
@@ -39,6 +40,8 @@ MADE_UP = Calibration(
         "log_ratio": -0.7,
         "agreement": 4.0,
         "log_residual": -0.6,
+        "returning": 0.8,
+        "similarity_x_returning": 1.5,
     },
 )
 
@@ -46,15 +49,22 @@ MADE_UP = Calibration(
 def test_a_confidence_is_the_logistic_function_of_the_weighed_evidence():
     evidence = Evidence(
         similarity=np.array([0.9, 0.2, 0.5], np.float32),
-        ratio=np.array([0.5, 1.0, 0.001], np.float32),
+        ratio=np.array([0.5, 0.5, 0.001], np.float32),
         cycle_px=np.array([0.0, 1e9, 3.0]),
-        motion=LocalMotion(np.array([1.0, np.nan, 0.5]), np.array([1.0, np.nan, 1e9])),
+        motion=LocalMotion(
+            np.array([1.0, np.nan, 0.5]), np.array([1.0, np.nan, 1e9]), np.array([0.5, np.nan, 1.0])
+        ),
         vote_right=0.8,
     )
     scores = [
-        -3 + 0.9 - 0.7 * math.log(0.5) + 4 - 0.6,
-        -2 + 0.6 - 0.4 * math.log2(17) + 0.3 * math.log(4),
-        -3 + 0.5 - 0.7 * math.log(0.02) + 2 - 0.6 * math.log2(7),
+        -3 + 0.9 - 0.7 * math.log(0.5) + 4 - 0.6 + 0.5 * (0.8 + 1.5 * 0.9),
+        -2
+        + 0.6
+        - 0.5 * math.log(0.5)
+        - 0.4 * math.log2(17)
+        + 0.1 * math.log(0.5) * math.log2(17)
+        + 0.3 * math.log(4),
+        -3 + 0.5 - 0.7 * math.log(0.02) + 2 - 0.6 * math.log2(7) + 0.8 + 1.5 * 0.5,
     ]
     most = (0.9, 1.0, 0.9)
     expected = [one / (1 + math.exp(-score)) for one, score in zip(most, scores, strict=True)]

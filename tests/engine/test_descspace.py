@@ -381,7 +381,7 @@ def test_images_that_have_nothing_in_common_are_compared_as_they_are():
     assert found is not None
     agreeing, chance, percent = map(int, found.groups())
     assert agreeing > chance
-    assert percent < 50
+    assert percent < 70  # less than a vote is trusted from
 
 
 @pytest.mark.parametrize("name", ["descspace", "descspace-robust"])

@@ -14,12 +14,14 @@ Points = NDArray[np.float64]
 
 
 def agreement(points_a: Points, points_b: Points, trusted: NDArray[np.bool_], **settings) -> Points:
-    return compare_with_neighbours(points_a, points_b, trusted, **settings).agreement
+    at_home = np.zeros(len(points_a))
+    return compare_with_neighbours(points_a, points_b, trusted, at_home, **settings).agreement
 
 
 def residuals(points_a: Points, points_b: Points, **settings) -> Points:
     trusted = np.ones(len(points_a), np.bool_)
-    return compare_with_neighbours(points_a, points_b, trusted, **settings).residual_px
+    at_home = np.zeros(len(points_a))
+    return compare_with_neighbours(points_a, points_b, trusted, at_home, **settings).residual_px
 
 
 def loop_over_neighbours(points_a: Points, points_b: Points, trusted: NDArray[np.bool_]) -> list:
@@ -159,17 +161,31 @@ def test_what_stands_beside_a_query_is_no_witness():
 @pytest.mark.parametrize("count", [0, 3, 4])
 def test_fewer_than_four_neighbours_tell_nothing(count: int):
     points = np.array([(0, 0), (20, 0), (0, 20), (20, 20), (-20, 0.0)])[: count + 1]
-    found = compare_with_neighbours(points, points + 5, np.arange(count + 1) > 0)
-    known = count >= 4
-    assert np.isfinite(found.agreement[0]) == np.isfinite(found.residual_px[0]) == known
+    trusted, at_home = np.arange(count + 1) > 0, np.zeros(count + 1)
+    found = compare_with_neighbours(points, points + 5, trusted, at_home)
+    numbers = (found.agreement[0], found.residual_px[0], found.returning[0])
+    assert np.isfinite(numbers).tolist() == [count >= 4] * 3
 
 
 def test_neighbours_in_a_line_and_matches_without_a_place_are_no_error():
     points_a = np.stack([np.arange(0, 300, 10.0), np.full(30, 7.0)], axis=1)
     points_b = points_a + np.array([20.0, 5.0])
     points_b[4] = np.nan
-    found = compare_with_neighbours(points_a, points_b, np.ones(30, np.bool_))
-    assert np.isnan([found.agreement[4], found.residual_px[4]]).all()
+    found = compare_with_neighbours(points_a, points_b, np.ones(30, np.bool_), np.zeros(30))
+    assert np.isnan([found.agreement[4], found.residual_px[4], found.returning[4]]).all()
     others = np.arange(30) != 4
     np.testing.assert_allclose(found.agreement[others], 1)
     assert found.residual_px[others].max() < 0.05
+
+
+def test_the_share_of_returning_neighbours_is_that_of_the_sixteen_nearest():
+    numbers = np.random.default_rng(8)
+    points_a = numbers.uniform(0, 400, (120, 2))
+    points_b = points_a + numbers.normal(0, 30, points_a.shape)
+    cycle_px = numbers.uniform(0, 8, 120)
+    trusted = numbers.random(120) < 0.7
+    found = compare_with_neighbours(points_a, points_b, trusted, cycle_px, at_once=50)
+    for i in range(120):
+        far = np.linalg.norm(points_a - points_a[i], axis=1)
+        near = [j for j in np.argsort(far) if trusted[j] and far[j] >= 8][:16]
+        assert found.returning[i] == pytest.approx(np.mean(cycle_px[near] <= 4))

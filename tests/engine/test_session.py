@@ -1017,7 +1017,7 @@ def test_each_row_says_what_a_probe_at_its_point_says(shifted):
 
 
 WEIGHTS = {"most": 1.0, "constant": -1.0, "similarity": 2.0, "log_ratio": -0.5, "log_cycle": -0.3}
-OF_NEIGHBOURS = {"agreement": 2.0, "log_residual": -0.4}
+OF_NEIGHBOURS = {"agreement": 2.0, "log_residual": -0.4, "returning": 0.7}
 
 
 @pytest.fixture
@@ -1040,7 +1040,7 @@ def test_confidences_of_a_table_are_made_of_what_probes_say_and_of_the_neighbour
     working_a, working_b = (
         (points + 0.5) * scale - 0.5 for points in (table.points_a, table.points_b)
     )
-    motion = compare_with_neighbours(working_a, working_b, table.textured)
+    motion = compare_with_neighbours(working_a, working_b, table.textured, table.evidence.cycle_px)
     assert motion.agreement[table.textured].mean() > 0.5
     assert not table.not_calibrated
     for row in np.flatnonzero(table.textured):
@@ -1049,6 +1049,7 @@ def test_confidences_of_a_table_are_made_of_what_probes_say_and_of_the_neighbour
             -1 + 2 * answer.peaks[0].similarity - 0.5 * math.log(max(0.02, answer.ratio))
             - 0.3 * math.log2(1 + min(16, scale * answer.cycle_error_px))
             + 2 * motion.agreement[row] - 0.4 * math.log2(1 + min(6, motion.residual_px[row]))
+            + 0.7 * motion.returning[row]
         )  # fmt: skip
         assert table.confidence[row] == pytest.approx(1 / (1 + math.exp(-score)), abs=2e-3)
     few = session.match(replace(request, count=2), JobContext())
