@@ -10,8 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
 from engine.progress import running_tokens
 
 Value = TypeVar("Value")
@@ -28,6 +26,8 @@ def abreast(work: Callable[[slice], Value], count: int, *, least: int) -> list[V
     Raises:
         JobCancelled: the work was asked to stop, and its function looked.
     """
+    import torch  # what only reads confidences does without it
+
     threads = max(1, min(torch.get_num_threads(), count // max(1, least)))
     each = -(-count // threads)
     parts = [slice(first, min(first + each, count)) for first in range(0, max(1, count), each or 1)]

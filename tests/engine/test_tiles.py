@@ -76,5 +76,5 @@ def test_the_stated_reach_is_the_one_that_gradients_show(name: str, settings: di
 
 
 def test_descspace_reaches_as_far_as_its_widest_surroundings_and_a_set_has_no_reach():
-    assert made("descspace-fast", {}).reach_px == 640  # type: ignore[attr-defined]
+    assert made("descspace-fast", {}).reach_px == 896  # type: ignore[attr-defined]
     assert made("descspace", {}).reach_px is None  # type: ignore[attr-defined]
