@@ -139,8 +139,8 @@ def test_an_image_moved_by_the_shift_period_gives_the_moved_map(
     """Two crops of one picture, apart by the period; what is far from their borders is compared."""
     period_px = descriptor.shift_period_px
     # What sees the image made small sees far.
-    margin_px = max(72, 4 * period_px)
-    size_px = 200 + 7 * period_px
+    margin_px = max(72, 7 * period_px)
+    size_px = 80 + 2 * (margin_px + period_px)
     picture = smooth_noise(1, size_px + period_px, size_px + 2 * period_px)
     first = picture[:, :, :size_px, :size_px]
     second = picture[:, :, period_px:, 2 * period_px :]
