@@ -36,7 +36,9 @@ class PlotLoader(QObject):
     def __init__(self, report: Callable[[Failure], object], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.lane = JobLane(report, self)
+        self._report = report
         self._loaded = _PLOTS in sys.modules
+        self._loading = False
         self._waiting: list[Callable[[], object]] = []
         self._types: Iterator[None] = _make_types()
         self._turns = QTimer(self, interval=0)
@@ -48,7 +50,8 @@ class PlotLoader(QObject):
             then()
             return
         self._waiting.append(then)
-        if not self.lane.busy:
+        if not self._loading:
+            self._loading = True
             self._turns.start()
 
     def _make_some_types(self) -> None:
@@ -58,8 +61,16 @@ class PlotLoader(QObject):
                 return
         self._turns.stop()
         self.lane.submit(
-            lambda _context: importlib.import_module(_PLOTS), key=_PLOTS, done=self._on_loaded
+            lambda _context: importlib.import_module(_PLOTS),
+            key=_PLOTS,
+            done=self._on_loaded,
+            failed=self._on_failed,
         )
+
+    def _on_failed(self, failure: Failure) -> None:
+        # Its thread may take longer to end than somebody takes to ask again.
+        self._loading = False
+        self._report(failure)
 
     def _on_loaded(self, _module: object) -> None:
         self._loaded = True
