@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ _STARTS: Final = 4
 _ROUNDING: Final = 1e-8  # of the similarity of very descriptors
 _ONE_PLACE_PX: Final = 0.01  # a place is found from several cells, from the nearest most exactly
 _ZOOMED_AT_ONCE: Final = 1024
-_WORTH_A_THREAD: Final = 128  # queries, or cells that may hold their very descriptors
+_WORTH_A_THREAD: Final = 128  # cells that may hold the very descriptors of queries
 _SIMILARITIES_AT_ONCE: Final = 1 << 24
 _ALIKE_AT_ONCE: Final = 64  # queries; the more, the less alike are the best similarities they reach
 _WORTH_A_COPY: Final = 0.5  # share of the cells; gathering more takes longer than it saves
@@ -567,11 +566,7 @@ def _find_same(
         same = like >= 1 - SAME
         return owner[held][same], middle[held][same], shift[same], like[same]
 
-    def zoom_some(part: slice) -> list[tuple[NDArray[Any], ...]]:
-        firsts = range(part.start, max(part.stop, 1), _ZOOMED_AT_ONCE)
-        return [zoom(slice(one, min(one + _ZOOMED_AT_ONCE, part.stop))) for one in firsts]
-
-    parts = itertools.chain(*abreast(zoom_some, len(cells), least=_WORTH_A_THREAD))
+    parts = abreast(zoom, len(cells), least=_WORTH_A_THREAD, at_once=_ZOOMED_AT_ONCE)
     owner, middle, shift, like = (np.concatenate(each) for each in zip(*parts, strict=True))
     return owner, middle, shift, like
 

@@ -7,7 +7,7 @@ are wrong.  The *residual* is how far the match lies from where an affine map of
 puts it; it is finer, as it does not depend on how precise any single one is.  And where image b
 shows nothing of the surroundings, their matches may agree, but few of them are *returning* ones.
 
-Nothing here imports torch.
+Nothing here imports torch until matches are compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.matching.abreast import abreast
-from engine.progress import check_stop
 
 SAME_PX: Final = 3.0
 """Neighbours that are off by no more than so many pixels, as described, agree."""
@@ -133,12 +132,7 @@ def compare_with_neighbours(
         shares = (returns[there] & known).sum(axis=1) / np.maximum(counts, 1)
         found.returning[block] = np.where(counts >= _LEAST_NEIGHBOURS, shares, np.nan)
 
-    def compare_some(part: slice) -> None:
-        for begin in range(part.start, part.stop, at_once):
-            check_stop()
-            compare(slice(begin, min(begin + at_once, part.stop)))
-
-    abreast(compare_some, len(place), least=at_once)
+    abreast(compare, len(place), least=at_once, at_once=at_once)
     return found
 
 

@@ -116,23 +116,25 @@ class Neighbours:
         Returns:
             ``(M, K)``.
         """
-        rows = self.vectors.flatten(0, 1)
-        in_place = rows.device.type == "cpu" and rows.dtype == torch.float32
-        if in_place and rows.is_contiguous() and cells.size > _FEW_PRODUCTS:
+        vectors = self.vectors
+        in_place = vectors.device.type == "cpu" and vectors.dtype == torch.float32
+        if in_place and vectors.is_contiguous() and cells.size > _FEW_PRODUCTS:
+            rows = vectors.flatten(0, 1)
             if cells.size < len(queries) * len(rows):
                 return _sampled(queries, rows, asking, cells)
             whole = torch.from_numpy(np.ascontiguousarray(queries)) @ rows.T
             every: Products = whole.numpy()[asking[:, None], cells]
             return every
-        at_once = max(1, _READ_AT_ONCE // max(1, cells.shape[1] * rows.shape[1]))
+        at_once = max(1, _READ_AT_ONCE // max(1, cells.shape[1] * vectors.shape[2]))
         found = np.empty(cells.shape, np.float32)
         for one in range(0, len(cells), at_once):
             some = slice(one, one + at_once)
+            there = np.divmod(cells[some], vectors.shape[1])
             if in_place:
-                read = rows.numpy()[cells[some]]
+                read = vectors.numpy()[there]
             else:
-                index = torch.from_numpy(cells[some]).to(rows.device)
-                read = rows[index].float().cpu().numpy()
+                index = tuple(torch.from_numpy(one).to(vectors.device) for one in there)
+                read = vectors[index].float().cpu().numpy()
             np.vecdot(read, queries[asking[some], None], out=found[some])
         return found
 

@@ -22,7 +22,6 @@ the cells around its start serve all places of all three steps.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -138,12 +137,7 @@ def refine_best(
         return cells, np.where(told, np.minimum(deviation, 1.0), 1.0)
 
     at_once = max(1, _STARTS_AT_ONCE * count // max(1, len(start)))
-
-    def refine_some(part: slice) -> list[tuple[Numbers, Numbers]]:
-        begins = range(part.start, part.stop, at_once)
-        return [refine(slice(one, min(one + at_once, part.stop))) for one in begins]
-
-    parts = itertools.chain(*abreast(refine_some, count, least=_WORTH_A_THREAD))
+    parts = abreast(refine, count, least=_WORTH_A_THREAD, at_once=at_once)
     cells, spread = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Refined(grid.to_px(cells), grid.stride_px * spread)
 

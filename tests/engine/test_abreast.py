@@ -34,6 +34,14 @@ def test_every_item_is_worked_on_once_and_in_order(threads: int, count: int, lea
     assert all(len(part) >= min(least, count) for part in parts[:-1])
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 100])
+@pytest.mark.parametrize("least", [1, 50])
+def test_slices_are_no_longer_than_asked_for(threads: int, count: int, least: int) -> None:
+    parts = abreast(indices, count, least=least, at_once=6)
+    assert [one for part in parts for one in part] == list(range(count))
+    assert max(map(len, parts)) <= 6
+
+
 def test_slices_are_worked_on_at_the_same_time(threads: int) -> None:
     together = threading.Barrier(threads)
     abreast(lambda _part: together.wait(5), 30, least=10)
