@@ -58,7 +58,7 @@ _SHIPPED: Final = "descspace"
 _LEADERS: Final = 3  # the best coarse vote is not always the right one
 _CLEAR: Final = 3.0  # a vote is trusted that exceeds chance by this many times chance
 _TRUSTED: Final = 0.7  # a vote that is less likely to be right is weak, see docs/EXPERIMENTS.md
-_RIVALS: Final = 3  # winners that contradict the first one, tried where that is weak
+_TRIED: Final = 4  # winners that contradict one another, tried where a vote is weak
 _WORTH_A_TRY: Final = 0.15  # a weak vote that is not hopeless adds its member
 _HALF: Final = Member(0.5)
 _QUARTER: Final = Member(0.25)
@@ -401,20 +401,19 @@ class DescSpace(DescSpaceFast):
         if self._fits(votes[0]) and support.right >= _TRUSTED:
             return votes, [], support
         found = self._fit_around(look_a, look_b, votes)
-        # Flat parts of images match by where they are, upright and turned round; what fits a scene
-        # may be behind.
-        rivals = [vote for vote in votes if contradicts(vote.member, votes[0].member)]
-        for _ in range(_RIVALS):
-            if found[2].right >= _TRUSTED or not rivals:
+        # Where that is weak, what contradicts the winner may have led its fits astray, or what fits
+        # the scene may be behind.
+        leaders = votes
+        for _ in range(_TRIED):
+            if found[2].right >= _TRUSTED or not leaders:
                 break
-            leader = rivals[0]
-            rivals = [vote for vote in rivals if contradicts(vote.member, leader.member)]
-            own = [vote for vote in votes if not contradicts(vote.member, leader.member)]
-            others = [vote for vote in votes if contradicts(vote.member, leader.member)]
-            tried = self._fit_around(
-                look_a, look_b, [leader, *(vote for vote in own if vote is not leader), *others]
-            )
+            leader = leaders[0]
+            others = [vote for vote in votes if vote is not leader]
+            against = [vote for vote in others if contradicts(vote.member, leader.member)]
+            alike = [vote for vote in others if vote not in against]
+            tried = self._fit_around(look_a, look_b, [leader, *alike, *against])
             found = max(found, tried, key=lambda one: one[2].right)
+            leaders = [vote for vote in leaders if vote in against]
         return found
 
     def _fit_around(
@@ -547,7 +546,9 @@ class DescSpace(DescSpaceFast):
         self, grey: Tensor, points_px: Tensor, member: Member, *, closely: bool
     ) -> MemberPoints:
         view = make_view(grey, member)
-        return ask(view, self._describe_to_vote(view.images, closely=closely), member, points_px)
+        made = self._describe_to_vote(view.images, closely=closely)
+        size_px = grey.shape[3], grey.shape[2]
+        return ask(view, made, member, points_px, size_px=size_px)
 
     def _offer_all(self, look: Look, member: Member) -> MemberPoints:
         """All cells of an image that is not turned: more places, closer together."""

@@ -34,6 +34,7 @@ from engine.vocabulary import Side
 
 _WINDOW_PX: Final = 7
 _CELL_PX: Final = 8
+_AT_BORDER_PX: Final = 16.0  # four cells
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,11 +47,13 @@ class MemberPoints:
         member: how the image was changed.
         vectors: ``(K, D)`` unit descriptors of the places.
         places: ``(K, 2)`` float32 in the changed image.
+        at_border: ``(K,)`` which of them lie at a border of the image; None: none.
     """
 
     member: Member
     vectors: Tensor
     places: Tensor
+    at_border: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,10 +120,18 @@ def find_points(grey: Tensor, count: int) -> Tensor:
     return torch.stack([flat % columns, flat // columns], dim=1).double()
 
 
-def ask(view: View, made: DescriptorMap, member: Member, points_px: Tensor) -> MemberPoints:
-    """An image under one member, read at its points ``(K, 2)``."""
+def ask(
+    view: View,
+    made: DescriptorMap,
+    member: Member,
+    points_px: Tensor,
+    *,
+    size_px: tuple[int, int],
+) -> MemberPoints:
+    """An image of (width, height) under one member, read at its points ``(K, 2)``."""
     vectors = unit_length(read_view(view, made, points_px[None])[0], dim=1)
-    return MemberPoints(member, vectors, to_view(view, points_px).float())
+    at_border = _from_border(points_px, size_px) * member.growth <= _AT_BORDER_PX
+    return MemberPoints(member, vectors, to_view(view, points_px).float(), at_border)
 
 
 def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
@@ -129,19 +140,33 @@ def offer(made: DescriptorMap, member: Member, *, every: int) -> MemberPoints:
     rows, columns = values.shape[1:]
     grid = CellGrid(made.grid.stride_px * every, made.grid.offset_px)
     places = cell_places(grid, (rows, columns), device=values.device)
-    return MemberPoints(member, values.flatten(1).T.contiguous(), places.float())
+    size_px = tuple(round(edge * made.grid.stride_px) for edge in made.values.shape[:1:-1])
+    at_border = _from_border(places, size_px) <= _AT_BORDER_PX
+    return MemberPoints(member, values.flatten(1).T.contiguous(), places.float(), at_border)
+
+
+def _from_border(points_px: Tensor, size_px: tuple[int, ...]) -> Tensor:
+    """``(K,)`` distances of points from the nearest border of an image of (width, height)."""
+    last = points_px.new_tensor(size_px) - 1
+    return torch.minimum(points_px, last - points_px).amin(dim=1)
 
 
 def count_agreeing(asking: MemberPoints, offering: MemberPoints, *, bin_px: float) -> float:
     """The size of the largest cluster of movements among the mutual matches of two members.
+
+    Matches from border to border do not count: a border cuts off what a network sees, and where
+    there is little else to see, that looks the same in any two images.
 
     Args:
         asking: points of one image.
         offering: cells of the other.
         bin_px: movements this near each other agree, in pixels between those of both images.
     """
-    asked, _ = _largest_cluster(asking, offering, bin_px)
-    return float(len(asked))
+    asked, found = _mutual_matches(asking, offering)
+    if asking.at_border is not None and offering.at_border is not None:
+        told = ~(asking.at_border[asked] & offering.at_border[found])
+        asked, found = asked[told], found[told]
+    return float(_largest_cluster(asking, offering, asked, found, bin_px).sum())
 
 
 def agreed_places(votes: Sequence[Vote], *, bin_px: float) -> tuple[Tensor, Tensor]:
@@ -160,7 +185,9 @@ def agreed_places(votes: Sequence[Vote], *, bin_px: float) -> tuple[Tensor, Tens
     places_px = torch.zeros(count, 2, dtype=torch.float64, device=first.device)
     known = torch.zeros(count, dtype=torch.bool, device=first.device)
     for vote in votes:
-        asked, found = _largest_cluster(vote.asking, vote.offering, bin_px)
+        asked, found = _mutual_matches(vote.asking, vote.offering)
+        inside = _largest_cluster(vote.asking, vote.offering, asked, found, bin_px)
+        asked, found = asked[inside], found[inside]
         new = ~known[asked]
         places_px[asked[new]] = _unshrunk(vote.offering, found[new])
         known[asked] = True
@@ -198,12 +225,11 @@ def _mutual_matches(asking: MemberPoints, offering: MemberPoints) -> tuple[Tenso
 
 
 def _largest_cluster(
-    asking: MemberPoints, offering: MemberPoints, bin_px: float
-) -> tuple[Tensor, Tensor]:
-    """Which points asked, and which cells they found, ``(N,)`` both."""
-    asked, found = _mutual_matches(asking, offering)
+    asking: MemberPoints, offering: MemberPoints, asked: Tensor, found: Tensor, bin_px: float
+) -> Tensor:
+    """``(N,)`` which matches of two members are in their largest cluster of movements."""
     if not len(asked):
-        return asked, found
+        return torch.zeros_like(asked, dtype=torch.bool)
     moved = offering.places[found] - asking.places[asked]
     # Between both images' pixels: by those of the larger view alone, a bin would cover much of the
     # smaller one, and chance would fill it; by those of the smaller view, small ones would win.
@@ -219,8 +245,7 @@ def _largest_cluster(
     )[0, 0]
     row, column = divmod(int(windows.argmax()), windows.shape[1])
     last = torch.tensor([column, row], device=bins.device)
-    inside = ((bins == last) | (bins == last - 1)).all(dim=1)
-    return asked[inside], found[inside]
+    return ((bins == last) | (bins == last - 1)).all(dim=1)
 
 
 def hold_vote(

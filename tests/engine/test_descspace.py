@@ -253,6 +253,24 @@ def test_where_the_winner_is_weak_one_that_contradicts_it_may_win(network: DescS
     assert (support.agreeing, support.fitted) == (21.0, 90.0)
 
 
+def test_where_the_winner_is_weak_what_contradicts_it_does_not_lead_its_fits(
+    network: DescSpaceNetwork,
+):
+    descriptor = DescSpace(network, None, wider=(), plan=PLAN)
+    led: list[list[float]] = []
+
+    def fit(_asker: Look, _other: Look, votes: list[Vote]) -> list[Vote]:
+        turns = [vote.asking.member.angle_deg for vote in votes[:3]]
+        led.append(turns)
+        return [replace(votes[0], agreeing=90.0 if turns == [30.0, 60.0, 0.0] else 20.0)]
+
+    descriptor._fit_parts = fit  # type: ignore[method-assign]
+    votes, fine, support = descriptor.vote(*looks([13, 22, 14, 10, 10, 10, 20, 19]))
+    assert led == [[30.0, 180.0, 210.0], [30.0, 60.0, 0.0]]
+    assert votes[0].asking.member.angle_deg == fine[0].asking.member.angle_deg == 30.0
+    assert (support.agreeing, support.fitted) == (22.0, 90.0)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from engine.descriptors.base import DescriptorMap, Member
-from engine.descriptors.members import member_matrix
+from engine.descriptors.members import make_view, member_matrix
 from engine.descriptors.vote import (
     MemberPoints,
     Vote,
     agreed_places,
+    ask,
     count_agreeing,
     find_points,
     hold_vote,
@@ -95,6 +98,52 @@ def test_points_that_no_vote_agrees_about_have_no_place():
     offering = MemberPoints(Member(), vectors(4), places(4))
     index, places_px = agreed_places([Vote("a", asking, offering, 0, 0)], bin_px=10)
     assert (len(index), places_px.shape) == (0, (0, 2))
+
+
+def test_matches_from_border_to_border_do_not_count():
+    described, asked = vectors(40), places(40)
+    ends = torch.arange(40) < 20
+    offered_ends = torch.arange(40) % 20 < 10  # a border may match what lies inside, either way
+    asking = MemberPoints(Member(), described, asked, ends)
+    offering = MemberPoints(Member(), described, asked + 30, offered_ends)
+    assert count_agreeing(asking, offering, bin_px=20) == 30
+    assert count_agreeing(replace(asking, at_border=None), offering, bin_px=20) == 40
+    # But they show where things are as well as others do.
+    vote = Vote("a", asking, offering, 30, 0)
+    for index, _ in (mutual_places(vote), agreed_places([vote], bin_px=20)):
+        assert index.tolist() == list(range(40))
+
+
+def test_cells_within_four_of_a_border_lie_there():
+    made = DescriptorMap(vectors(40 * 30).T.reshape(1, 32, 30, 40), CellGrid(4.0, 0.0))
+    found = offer(made, Member(), every=1).at_border
+    assert found is not None
+    # An image of 160 × 120: its last cells lie 3 px from its last pixels.
+    inside = ~found.view(30, 40)
+    assert inside[5:26, 5:36].all()
+    assert inside.sum() == 21 * 31
+    coarse = offer(made, Member(), every=2).at_border
+    assert coarse is not None
+    assert torch.equal(coarse.view(15, 20), found.view(30, 40)[::2, ::2])
+
+
+@pytest.mark.parametrize(("scale", "reach_px"), [(1.0, 16.0), (0.5, 32.0)])
+def test_points_at_a_border_are_as_near_to_it_in_the_changed_image(scale: float, reach_px: float):
+    edge_px = 320
+    image = torch.zeros(1, 1, edge_px, edge_px)
+    member = Member(scale, 90.0)
+    view = make_view(image, member)
+    cells = round(edge_px * scale) // 4
+    made = DescriptorMap(vectors(cells * cells).T.reshape(1, 32, cells, cells), CellGrid(4.0, 0.0))
+    last = edge_px - 1.0
+    near, far = reach_px - 0.5, reach_px + 0.5
+    points_px = torch.tensor(
+        [[near, 160.0], [far, 160.0], [160.0, last - near], [160.0, last - far], [0.0, 0.0]],
+        dtype=torch.float64,
+    )
+    asking = ask(view, made, member, points_px, size_px=(edge_px, edge_px))
+    assert asking.at_border is not None
+    assert asking.at_border.tolist() == [True, False, True, False, True]
 
 
 def test_matches_that_are_not_mutual_have_no_vote():
