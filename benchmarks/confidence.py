@@ -275,20 +275,20 @@ def _fit(matches: Matches, names: Sequence[str], most: float) -> dict[str, float
 
 
 def calibrate(matches: Matches) -> Calibration:
-    """Both kinds of weights: with what neighbours tell, and without."""
+    """Both kinds of weights: with what the pair's other matches tell, and without."""
     names = [name for name in Evidence.NAMES if np.isfinite(matches.evidence[name]).any()]
     known = np.isfinite(matches.evidence["agreement"])
-    alone = [name for name in names if name not in Evidence.OF_NEIGHBOURS]
+    alone = [name for name in names if name not in Evidence.OF_OTHER_MATCHES]
     return Calibration(fit(matches, alone), fit(matches.where(known), names))
 
 
 def confidence(
     calibration: Calibration, matches: Matches, *, alone: bool = False
 ) -> NDArray[np.float64]:
-    """``(N,)`` confidences, with the neighbours or as if they were not known."""
+    """``(N,)`` confidences, with a pair's other matches or as if they were not known."""
     evidence = matches.evidence
     unknown = np.full(len(matches.right), np.nan)
-    columns = evidence | (dict.fromkeys(Evidence.OF_NEIGHBOURS, unknown) if alone else {})
+    columns = evidence | (dict.fromkeys(Evidence.OF_OTHER_MATCHES, unknown) if alone else {})
     return calibration.weigh(columns).astype(np.float64)
 
 

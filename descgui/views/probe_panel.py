@@ -573,8 +573,8 @@ _UNCERTAINTY: Final = (
     "the map where they tell nothing."
 )
 _CONFIDENCE: Final = (
-    "Probability that the match is within {0} px of the true point.  Whether neighbouring matches "
-    "agree is not asked for a single point; matching many points asks that, too."
+    "Probability that the match is within {0} px of the true point.  What the pair's other matches "
+    "tell is not asked for a single point; matching many points asks that, too."
 )
 _NOT_CALIBRATED: Final = (
     "Not calibrated for {0}: the probability would be wrong, because its weights were fitted to "

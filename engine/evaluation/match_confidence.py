@@ -20,6 +20,7 @@ from engine.geometry.sampling import cell_places
 from engine.matching.confidence import Evidence
 from engine.matching.local_motion import compare_with_neighbours
 from engine.matching.nearest import distance_ratio, nearest, nearest_apart
+from engine.matching.plane_motion import compare_with_plane
 from engine.progress import CancelToken
 from engine.vocabulary import SEPARATION_PX
 
@@ -79,13 +80,15 @@ def match_with_evidence(
     home = nearest(back, cells_a, budget_bytes=SEARCH_BUDGET_BYTES, cancel=cancel)
     home_px = _between_cells(back, levels_a, places_a[home.index.cpu().numpy()], cancel)
     cycle_px = np.linalg.norm(home_px - query_px, axis=1)
+    matches = query_px, match_px, textured, cycle_px
     return SoundMatches(
         match_px,
         Evidence(
             similarity=similarity.cpu().numpy(),
             ratio=distance_ratio(similarity, second).cpu().numpy(),
             cycle_px=cycle_px,
-            motion=compare_with_neighbours(query_px, match_px, textured, cycle_px),
+            motion=compare_with_neighbours(*matches),
+            plane=compare_with_plane(*matches),
             vote_right=vote_right,
         ),
     )

@@ -28,6 +28,7 @@ from engine.matching.nearest import (
     nearest_apart,
     winning_members,
 )
+from engine.matching.plane_motion import compare_with_plane
 from engine.progress import JobContext, Progress, Stage
 from engine.vocabulary import SEPARATION_PX
 
@@ -218,13 +219,13 @@ def _evidence(
 ) -> Evidence:
     """What speaks for each match, in pixels as described."""
     cycle_px = a.lengths_px(returned - points_a)
+    matches = a.resize.forward(points_a), b.resize.forward(points_b), textured, cycle_px
     return Evidence(
         similarity=similarity,
         ratio=ratio,
         cycle_px=cycle_px,
-        motion=compare_with_neighbours(
-            a.resize.forward(points_a), b.resize.forward(points_b), textured, cycle_px
-        ),
+        motion=compare_with_neighbours(*matches),
+        plane=compare_with_plane(*matches),
         vote_right=a.info.vote_right,
     )
 

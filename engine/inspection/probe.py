@@ -24,6 +24,7 @@ from engine.matching.confidence import (
 )
 from engine.matching.local_motion import LocalMotion
 from engine.matching.nearest import distance_ratio, pick_apart_one, winning_members
+from engine.matching.plane_motion import PlaneMotion
 from engine.matching.similarity import cell_similarity, similarity_map
 from engine.truth.base import TruePoints, Truth, Visibility
 from engine.vocabulary import Side
@@ -114,7 +115,7 @@ def add_way_back(answer: ProbeAnswer, asked: Described, other: Described) -> Pro
 def _add_confidence(answer: ProbeAnswer, asked: Described, other: Described) -> ProbeAnswer:
     """The answer with its confidence, or why there is none.
 
-    Its neighbours are not asked: eight more queries would take far longer than the probe.
+    No other points are asked: eight more queries would take far longer than the probe.
     """
     request = answer.request
     found = find_calibration(request.recipe.spec, separation_px=request.separation_px)
@@ -129,6 +130,7 @@ def _add_confidence(answer: ProbeAnswer, asked: Described, other: Described) -> 
         ratio=np.array([answer.ratio]),
         cycle_px=asked.lengths_px(gap_px),
         motion=LocalMotion.unknown(1),
+        plane=PlaneMotion.unknown(1),
         vote_right=asked.info.vote_right,
     )
     sure = float(weigh_evidence(found, evidence, np.array([answer.textured]))[0])

@@ -9,6 +9,8 @@ regression of the *evidence* of a match:
 * its cycle error: how far from the query its own match in image a is;
 * how its neighbours move (:mod:`engine.matching.local_motion`): how many of the matches of nearby
   queries agree with it, how far it is from where they put it, and how many of them return;
+* the plane that the most matches lie on (:mod:`engine.matching.plane_motion`): how many do, and how
+  far the match is from it, which tells the more, the more matches lie there;
 * the support of the pair's vote, by descriptors whose pairs vote;
 * two products of these: a ratio tells less of a match that does not return, and a similarity less
   where those of the neighbours do.
@@ -43,6 +45,7 @@ from engine.descriptors.registry import DescriptorSpec, make_spec
 from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.matching.local_motion import LocalMotion
+from engine.matching.plane_motion import PlaneMotion
 from engine.paths import FileStamp, data_dir
 from engine.vocabulary import SEPARATION_PX, PairMatcher
 
@@ -52,6 +55,7 @@ WITHIN_PX: Final = 3.0
 _LEAST_RATIO: Final = 0.02
 _LONGEST_CYCLE_PX: Final = 16.0  # farther ways back tell no more
 _LARGEST_RESIDUAL_PX: Final = 2 * WITHIN_PX
+_FARTHEST_OFF_PLANE_PX: Final = 16.0
 _SUREST_VOTE: Final = 0.99
 _NO_WEIGHTS: Final[dict[str, Any]] = {"weights": None}
 
@@ -68,6 +72,7 @@ class Evidence:
         ratio: ``(N,)`` distance of best over second best, 0 to 1.
         cycle_px: ``(N,)`` cycle error, in pixels of image a as described.
         motion: how the neighbours move.
+        plane: where the plane is that the most matches lie on.
         vote_right: probability that the pair's vote is right; None where no pair votes.
     """
 
@@ -75,13 +80,15 @@ class Evidence:
     ratio: NDArray[np.floating[Any]]
     cycle_px: Numbers
     motion: LocalMotion
+    plane: PlaneMotion
     vote_right: float | None = None
 
-    OF_NEIGHBOURS: ClassVar = (
-        "agreement", "log_residual", "returning", "similarity_x_returning",
+    OF_OTHER_MATCHES: ClassVar = (
+        "agreement", "log_residual", "returning", "similarity_x_returning", "plane_share",
+        "off_plane",
     )  # fmt: skip
     NAMES: ClassVar = (
-        "similarity", "log_ratio", "log_cycle", "log_ratio_x_log_cycle", *OF_NEIGHBOURS, "vote",
+        "similarity", "log_ratio", "log_cycle", "log_ratio_x_log_cycle", *OF_OTHER_MATCHES, "vote",
     )  # fmt: skip
 
     def columns(self) -> dict[str, Numbers]:
@@ -96,6 +103,9 @@ class Evidence:
             ),
             "returning": self.motion.returning,
         }
+        off_plane = np.log2(1.0 + np.minimum(self.plane.residual_px, _FARTHEST_OFF_PLANE_PX))
+        columns["plane_share"] = np.full_like(off_plane, self.plane.share)
+        columns["off_plane"] = self.plane.share**2 * off_plane
         columns["log_ratio_x_log_cycle"] = columns["log_ratio"] * columns["log_cycle"]
         columns["similarity_x_returning"] = columns["similarity"] * columns["returning"]
         if self.vote_right is not None:
@@ -109,9 +119,9 @@ class Calibration:
     """The weights of one descriptor.
 
     Attributes:
-        alone: by column, for matches whose neighbours are not known; with a ``constant``, and the
+        alone: by column, for matches of which no others are known; with a ``constant``, and the
             ``most`` that any evidence can tell.
-        together: the same with what the neighbours tell.
+        together: the same with what the pair's other matches tell.
         sha256: of the file that they are from.
     """
 

@@ -106,9 +106,7 @@ def compare_with_neighbours(
     """
     place = np.ascontiguousarray(points_a).view(np.complex128)[:, 0]
     match = np.ascontiguousarray(points_b).view(np.complex128)[:, 0]
-    asked = np.flatnonzero(trusted & np.isfinite(match))
-    if len(asked) > WITNESSES:
-        asked = asked[np.linspace(0, len(asked) - 1, WITNESSES).round().astype(np.intp)]
+    asked = as_witnesses(trusted & np.isfinite(match))
     found = LocalMotion.unknown(len(place))
     if len(asked) < _LEAST_NEIGHBOURS:
         return found
@@ -134,6 +132,14 @@ def compare_with_neighbours(
 
     abreast(compare, len(place), least=at_once, at_once=at_once)
     return found
+
+
+def as_witnesses(told: Flags) -> NDArray[np.intp]:
+    """Indices of those of ``(N,)`` queries that tell something: evenly, and not too many."""
+    asked = np.flatnonzero(told)
+    if len(asked) <= WITNESSES:
+        return asked
+    return asked[np.linspace(0, len(asked) - 1, WITNESSES).round().astype(np.intp)]
 
 
 def _agreement(

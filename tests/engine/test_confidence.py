@@ -21,6 +21,7 @@ from engine.matching.confidence import (
     weights_sha256,
 )
 from engine.matching.local_motion import LocalMotion
+from engine.matching.plane_motion import PlaneMotion
 from engine.paths import data_dir
 
 MADE_UP = Calibration(
@@ -42,8 +43,12 @@ MADE_UP = Calibration(
         "log_residual": -0.6,
         "returning": 0.8,
         "similarity_x_returning": 1.5,
+        "plane_share": -0.9,
+        "off_plane": -2.0,
     },
 )
+
+NO_OTHERS = (LocalMotion.unknown(1), PlaneMotion.unknown(1))
 
 
 def test_a_confidence_is_the_logistic_function_of_the_weighed_evidence():
@@ -54,17 +59,27 @@ def test_a_confidence_is_the_logistic_function_of_the_weighed_evidence():
         motion=LocalMotion(
             np.array([1.0, np.nan, 0.5]), np.array([1.0, np.nan, 1e9]), np.array([0.5, np.nan, 1.0])
         ),
+        plane=PlaneMotion(0.6, np.array([7.0, 0.0, np.inf])),
         vote_right=0.8,
     )
+    plane = -0.9 * 0.6
     scores = [
-        -3 + 0.9 - 0.7 * math.log(0.5) + 4 - 0.6 + 0.5 * (0.8 + 1.5 * 0.9),
+        -3 + 0.9 - 0.7 * math.log(0.5) + 4 - 0.6 + 0.5 * (0.8 + 1.5 * 0.9) + plane - 0.72 * 3,
         -2
         + 0.6
         - 0.5 * math.log(0.5)
         - 0.4 * math.log2(17)
         + 0.1 * math.log(0.5) * math.log2(17)
         + 0.3 * math.log(4),
-        -3 + 0.5 - 0.7 * math.log(0.02) + 2 - 0.6 * math.log2(7) + 0.8 + 1.5 * 0.5,
+        -3
+        + 0.5
+        - 0.7 * math.log(0.02)
+        + 2
+        - 0.6 * math.log2(7)
+        + 0.8
+        + 1.5 * 0.5
+        + plane
+        - 0.72 * math.log2(17),
     ]
     most = (0.9, 1.0, 0.9)
     expected = [one / (1 + math.exp(-score)) for one, score in zip(most, scores, strict=True)]
@@ -77,9 +92,9 @@ def test_a_confidence_is_the_logistic_function_of_the_weighed_evidence():
 
 def test_without_a_vote_that_the_weights_need_nothing_is_known():
     one = np.ones(1)
-    evidence = Evidence(one, one, one, LocalMotion.unknown(1))
+    evidence = Evidence(one, one, one, *NO_OTHERS)
     assert np.isnan(MADE_UP.confidence(evidence)).all()
-    sure = Evidence(one, one, one, LocalMotion.unknown(1), vote_right=1.0)
+    sure = Evidence(one, one, one, *NO_OTHERS, vote_right=1.0)
     assert np.isfinite(MADE_UP.confidence(sure)).all()
 
 
@@ -157,11 +172,12 @@ def test_shipped_calibrations_have_a_card_and_weights_of_known_evidence():
     for fitted in values["descriptors"].values():
         assert fitted["pairs"] > 10
         alone, together = set(fitted["alone"]), set(fitted["together"])
-        assert together - alone == set(Evidence.OF_NEIGHBOURS)
+        assert together - alone == set(Evidence.OF_OTHER_MATCHES)
         assert alone - {"constant", "most"} < set(Evidence.NAMES)
         assert 0.9 <= fitted["alone"]["most"] <= 1
         # More of what speaks for a match never makes it less sure.
         assert fitted["alone"]["similarity"] > 0
         assert fitted["together"]["agreement"] > 0
         assert fitted["together"]["log_residual"] < 0
+        assert fitted["together"]["off_plane"] < 0
         assert max(fitted["alone"]["log_cycle"], fitted["together"]["log_cycle"]) < 0
