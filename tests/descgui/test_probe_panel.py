@@ -227,7 +227,7 @@ def test_the_confidence_comes_with_the_way_back_or_says_why_there_is_none(ready,
     models.probe.set_answer(answer(confidence=0.934, confident_px=7.25))
     assert (cell.reading.text, cell.reading.share) == ("93 %", 0.934)
     assert "within 7.2 px of the true point" in cell.reading.why
-    assert "neighbouring" in cell.reading.why
+    assert "other matches" in cell.reading.why
     models.probe.set_answer(answer(textured=False))
     assert cell.reading.text == DASH
     assert "no texture" in cell.reading.why
