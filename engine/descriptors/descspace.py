@@ -408,12 +408,13 @@ class DescSpace(DescSpaceFast):
             if found[2].right >= _TRUSTED or not leaders:
                 break
             leader = leaders[0]
-            others = [vote for vote in votes if vote is not leader]
-            against = [vote for vote in others if contradicts(vote.member, leader.member)]
-            alike = [vote for vote in others if vote not in against]
-            tried = self._fit_around(look_a, look_b, [leader, *alike, *against])
-            found = max(found, tried, key=lambda one: one[2].right)
+            against = [vote for vote in votes if contradicts(vote.member, leader.member)]
+            alike = [vote for vote in votes if vote is not leader and vote not in against]
             leaders = [vote for vote in leaders if vote in against]
+            led = [leader, *alike, *against]
+            if led[:_LEADERS] != votes[:_LEADERS]:  # else these fits are known
+                tried = self._fit_around(look_a, look_b, led)
+                found = max(found, tried, key=lambda one: one[2].right)
         return found
 
     def _fit_around(
